@@ -35,8 +35,9 @@ _VARIABLE = re.compile(r"\$\{([^}]*?)(?::-([^}]*))?\}")
 _HOME = re.compile(r"(?<![\w.])~(?=/)|\$HOME\b")
 _BETWEEN_WORDS = re.compile(r"[\s=;,&|()<>{}:'\"`]+|\$\w*")
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=(.*)", re.MULTILINE)
+_INLINE = re.compile(r"(?<![\w-])(\w+)=([^\s;&|]*)")
 _MODULE = re.compile(r"\w+(?:\.\w+)*")
-_ENDINGS = (".py", ".js", ".ts")
+_ENDINGS = (".py", ".js", ".ts", ".rb")
 _NEIGHBOURS = re.compile(
     r"\.(?:pyw?|[cm]?[jt]sx?|rb|pl|pm|php|lua|go|jl|r|tcl|exs?)", re.IGNORECASE
 )
@@ -45,18 +46,18 @@ _NEIGHBOURS = re.compile(
 _PROGRAM = r"(?:[\d.]*w?)(?:\.exe|\.cmd)?"
 _INTERPRETERS = re.compile(
     rf"(?:python|pypy|node|deno|bun|perl|ruby|php|lua|tsx|ts-node|Rscript|julia|pwsh|tclsh|guile"
-    rf"|(?:ba|da|z|k|fi|tc|c)?sh){_PROGRAM}|source|\."
+    rf"|(?:ba|da|z|k|fi|tc|c)?sh){_PROGRAM}|source|\.|ld-[\w.-]+"
 )
 _RUNNERS = re.compile(
     rf"(?:p?npm|yarn|bun|deno|g?make|just|task|compose|cargo|go|uv|poetry|pdm|hatch|pipenv|pixi|mix"
-    rf"|bundle|rake|gradlew?|mvnw?|dotnet|composer|nix|mise|invoke|nox|tox){_PROGRAM}"
+    rf"|bundle|rake|gradlew?|mvnw?|dotnet|composer|nix|mise|invoke|nox|tox|honcho|foreman|direnv){_PROGRAM}"
 )
 """Programs that run the code of the folder where they start."""
 _PACKAGE_RUNNERS = re.compile(rf"(?:[np]+x|uvx|bunx|pipx|docker|podman){_PROGRAM}")
 """Programs whose first argument is what they run; the other arguments are mostly data."""
 _READ_AT_START = {
     rf"(?:[np]+x|bunx){_PROGRAM}": (
-        r"package\.json|\.(?:npmrc|yarnrc|pnpmfile)(?:\.\w+)?|bunfig\.toml"
+        r"package\.json|\.(?:npmrc|yarnrc|pnpmfile)(?:\.\w+)?|bunfig\.toml|tsconfig\.json"
     ),
     rf"(?:uvx|pipx){_PROGRAM}": r"(?:pyproject|uv)\.toml|\.python-version",
 }
@@ -65,20 +66,20 @@ _FLAGS = re.compile(r"-\w|-it|--(?:yes|quiet|silent|rm|refresh|offline|interacti
 _MANIFESTS = re.compile(
     "|".join(_READ_AT_START.values())
     + r"|package\.jsonc|(?:deno|composer|project)\.jsonc?|\.(?:envrc|tool-versions|mise)(?:\.\w+)?"
-    r"|(?:pixi|cargo|mise)\.toml|pipfile|setup\.py|(?:gnu)?makefile|\.?justfile|taskfile\.ya?ml"
+    r"|(?:pixi|cargo|mise)\.toml|pipfile|setup\.py|(?:gnu)?makefile|\.?justfile|taskfile[\w.]*\.ya?ml"
     r"|(?:rake|proc|gem|docker)file|pom\.xml|go\.mod|(?:docker-)?compose[\w.-]*\.ya?ml"
     r"|[\w.-]+\.(?:csproj|gradle|gradle\.kts)|build\.rs|mix\.exs|flake\.nix|tox\.ini|main\.go"
-    r"|(?:noxfile|tasks|conftest|__init__|__main__)\.py|(?:index|main|mod)\.[cm]?[jt]sx?",
+    r"|\.\w*(?:rc|profile|env|login)|(?:noxfile|tasks|conftest|__init__|__main__)\.py|(?:index|main|mod)\.[cm]?[jt]sx?",
     re.IGNORECASE,
 )
 """Files by which a folder is run."""
 _CODE_VARIABLES = re.compile(
-    r"PATH|CLASSPATH|ENV|envFile|(?:LD|DYLD|PYTHON|NODE|PERL|RUBY|GEM|BUNDLE|LUA|GO|CARGO|JULIA|JAVA"
-    r"|PHP|R|NPM|npm|BUN|DENO|UV|PIP|GIT|BASH|DOTNET|TCL|GUILE)_?[A-Z0-9_a-z]*"
+    r"PATH|CLASSPATH|ENV|envFile|_?(?:LD|DYLD|PYTHON|NODE|PERL|RUBY|GEM|BUNDLE|LUA|GO|CARGO|JULIA"
+    r"|JAVA|PHP|R|NPM|npm|BUN|DENO|UV|PIP|GIT|BASH|DOTNET|TCL|GUILE|OPENSSL|GCONV)_?[A-Z0-9_a-z]*"
 )
 _CODE_OPTIONS = re.compile(
     r"-(?:I|L|C|cp|classpath|r|f|jar)|--?(?:file|env-file|class-path|module-path|directory|project|prefix|from|with"
-    r"|with-editable|cwd|app-dir|pythonpath|require|import|package|manifest-path)"
+    r"|with-editable|script|cwd|app-dir|pythonpath|require|import|package|manifest-path)"
 )
 
 
@@ -159,19 +160,27 @@ class _Server:
         ]
         self._places = {base, self._start}
         found = self._find(text for _, text in texts)
-        variables = [text for key, text in texts if _CODE_VARIABLES.fullmatch(key)]
-        searched = self._find([*variables, *self._option_values()])
-        run = searched | self._find(self._programs())
+        inline = [(m[1], m[2]) for text in lines for m in _INLINE.finditer(text)]
+        variables = [text for key, text in texts + inline if _CODE_VARIABLES.fullmatch(key)]
+        options = [*self._tokens, *(token for text in variables for token in text.split())]
+        searched = self._find([*variables, *_option_values(options)])
+        programs = self._find(self._programs())
+        run = searched | programs
         files = {path for path in found | run if os.path.isfile(path)}
         files = {path for path in files if path in run or is_code(Path(path))}
         folders = {path for path in searched if os.path.isdir(path)}
         scripts = files | {os.path.realpath(path) for path in files}
         folders |= {os.path.dirname(path) for path in scripts if self._has_neighbours(path)}
-        folders |= {self._start} if self._imports_from_start() else set()
-        for place in self._places:
+        if self._imports_from_start():
+            folders.add(self._start)
+        if not self._program.endswith("sh"):
+            folders |= {os.path.dirname(path) for path in programs if os.path.isfile(path)}
+        named = {os.path.dirname(each) for each in files if _MANIFESTS.fullmatch(Path(each).name)}
+        for place in self._places | named:
             manifests = self._manifests(place)
             files |= manifests
-            if manifests and self._is_run(place):
+            is_shown = any(not Path(path).name.startswith(".") for path in manifests)
+            if is_shown and self._is_run(place):
                 folders.add(place)
         self.names = {self._name(path) for path in files if self._is_file_covered(path)}
         self.names |= {f"{self._name(path)}/" for path in folders if self._is_covered(path)}
@@ -204,15 +213,6 @@ class _Server:
             self._places = places
         return found
 
-    def _option_values(self) -> Iterator[str]:
-        """The values of options by which interpreters and runners find code."""
-        for token, after in zip(self._tokens, [*self._tokens[1:], ""], strict=True):
-            option, _, value = token.partition("=")
-            if _CODE_OPTIONS.fullmatch(option):
-                yield value or after
-            elif re.match(r"-[ILCr].", token):
-                yield token[2:]
-
     def _programs(self) -> Iterator[str]:
         """A command that is a path, and what stands where an interpreter has its script."""
         yield from [token for token in self._tokens[:1] if "/" in token]
@@ -229,6 +229,10 @@ class _Server:
         """Whether Python imports from the folder where it starts. The launcher lets it look there
         only then."""
         for token, after in zip(self._tokens, [*self._tokens[1:], ""], strict=True):
+            if (app := re.fullmatch(r"([\w.]+):\w+", token)) and has_module(
+                self._start, "-m", app[1]
+            ):
+                return True
             found = re.fullmatch(r"-\w*?([mc])(\w[\w.]*)?", token)
             if found and has_module(self._start, f"-{found[1]}", found[2] or after):
                 return True
@@ -304,6 +308,16 @@ class _Server:
         return is_own and is_below(os.path.realpath(path), self._bases)
 
 
+def _option_values(tokens: list[str]) -> Iterator[str]:
+    """The values of options by which interpreters and runners find code."""
+    for token, after in zip(tokens, [*tokens[1:], ""], strict=True):
+        option, _, value = token.partition("=")
+        if _CODE_OPTIONS.fullmatch(option):
+            yield value or after
+        elif re.match(r"-[ILCr].", token):
+            yield token[2:]
+
+
 def _defaults(inputs: Any) -> dict[str, str]:
     """The defaults of the values that VS Code asks its user for."""
     entries = [each for each in inputs if isinstance(each, dict)] if inputs else []
@@ -316,7 +330,7 @@ def _words(text: str) -> Iterator[str]:
         word = word.rstrip("/*")
         if word and "\0" not in word:
             yield word
-            yield word.lstrip("/")
+            yield word.lstrip("/@")
             if _MODULE.fullmatch(word):
                 yield word.replace(".", "/")
 

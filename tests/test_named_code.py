@@ -246,6 +246,36 @@ _RUN: dict[str, tuple[Entry, str, str]] = {
         "venv/pyvenv.cfg",
         "venv/bin/serve",
     ),
+    "application of a web server": (
+        {"command": "uvicorn", "args": ["pkg.web:app"]},
+        "pkg/web.py",
+        "csv.py",
+    ),
+    "search path on the command line": (
+        {"command": "sh", "args": ["-c", "PYTHONPATH=lib exec python3 mcp_servers/s.py"]},
+        "lib/h.py",
+        "lib/csv.py",
+    ),
+    "module of an option in a variable": (
+        {"command": "ruby", "env": {"RUBYOPT": "-r./hooks/h"}},
+        "hooks/x.md",
+        "hooks/h.rb",
+    ),
+    "project of an option": (
+        {"command": "dotnet", "args": ["run", "--project", "srv/S.csproj"]},
+        "srv/S.csproj",
+        "srv/P.cs",
+    ),
+    "code beside a program without ending": (
+        {"command": "php", "args": ["artisan", "serve"]},
+        "artisan",
+        "app/X.php",
+    ),
+    "start file of a home": (
+        {"command": "bash", "args": ["-ic", "x"], "env": {"HOME": "${workspaceFolder}/home"}},
+        "home/a.txt",
+        "home/.bashrc",
+    ),
     "folder of a variable's default": (
         {"command": "sh", "args": ["../${workspaceFolderBasename}/${input:dir}/s"]},
         "bin/x",
@@ -307,6 +337,10 @@ _HARMLESS: dict[str, tuple[Entry, list[str]]] = {
         ["src/cache.sqlite", "src/notes.txt", "data/a.csv"],
     ),
     "documents beside a script": ({"command": "python", "args": ["s.py"]}, ["knowledge/a.py"]),
+    "cache below a home": (
+        {"command": "npx", "args": ["-y", "x"], "env": {"HOME": "${workspaceFolder}/home"}},
+        ["home/.cache/x.js"],
+    ),
     "server elsewhere": ({"url": "http://localhost:1/src/s.py"}, ["src/s.py", "Makefile"]),
 }
 
@@ -316,11 +350,11 @@ def test_files_that_no_server_runs_are_changed_without_trust(
     tmp_path: Path, entry: Entry, names: list[str]
 ) -> None:
     _write_servers(tmp_path, json.dumps({"mcpServers": {"srv": entry}}))
-    _write(tmp_path, "site/package.json", "s.py", "src/s.py" if "src/s.py" not in names else "b")
+    _write(tmp_path, "site/package.json", "home/.npmrc", "s.py", *({"src/s.py"} - {*names}))
     trust(tmp_path)
     for name in names:
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("after\n", encoding="utf-8")
     assert is_trusted(tmp_path)
 
