@@ -39,6 +39,21 @@ class ImagePart:
         return core_schema.no_info_plain_validator_function(_read_image)
 
 
+_IMAGE_STARTS = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+}
+
+
+def image_part(data: bytes) -> ImagePart | None:
+    """The image that a file is, by its first bytes; None for a file that models cannot see."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return ImagePart(data, "image/webp")
+    kind = next((kind for start, kind in _IMAGE_STARTS.items() if data.startswith(start)), "")
+    return ImagePart(data, kind) if kind else None
+
+
 Content = str | tuple[TextPart | ImagePart, ...]
 
 

@@ -24,11 +24,11 @@ from agentkit.errors import KnowledgeError
 from agentkit.knowledge.citations.passages import Sources, attach
 from agentkit.knowledge.loaders.files import load
 from agentkit.knowledge.search.filters import Filters
-from agentkit.messages import Content, ImagePart, Message, TextPart
+from agentkit.messages import Content, ImagePart, Message, TextPart, image_part
 from agentkit.server.errors import ApiError
 from agentkit.server.openai_api.models import choose_model
 from agentkit.server.service import Service
-from agentkit.server.uploads import image_type, named_by_content, safe_name
+from agentkit.server.uploads import named_by_content, safe_name
 
 MOST_CHARACTERS = 100_000
 """Characters of a file that goes with a question: the model reads all of it."""
@@ -87,8 +87,8 @@ async def read_attachments(files: Sequence[Attachment], turns: asyncio.Semaphore
     documents: list[Document] = []
     pictures: list[ImagePart] = []
     for file in files:
-        if media_type := image_type(file.data):
-            pictures.append(ImagePart(file.data, media_type))
+        if picture := image_part(file.data):
+            pictures.append(picture)
         else:
             async with turns:
                 documents.append(await asyncio.to_thread(_read, file))

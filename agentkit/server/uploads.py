@@ -36,21 +36,6 @@ _BINARY = frozenset(
 """Suffixes of kinds that are recognised by their content."""
 
 
-_IMAGES = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF87a": "image/gif",
-    b"GIF89a": "image/gif",
-}
-
-
-def image_type(content: bytes) -> str:
-    """The media type of an image that models read, "" for any other file."""
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for magic, kind in _IMAGES.items() if content.startswith(magic)), "")
-
-
 def safe_name(name: str) -> str:
     """The name of an uploaded file as one in knowledge/: without folders, in composed form. Raises
     ApiError for one that cannot be used."""

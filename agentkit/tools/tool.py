@@ -26,7 +26,7 @@ from agentkit._code import CodeTooLarge, active_code, changed_files
 from agentkit._sync import in_worker
 from agentkit.errors import AgentkitError, ConfigError, Retry, ToolError
 from agentkit.findings import join_names
-from agentkit.messages import Content, ImagePart, TextPart, ToolCall, ToolResult
+from agentkit.messages import Content, ImagePart, TextPart, ToolCall, ToolResult, image_part
 from agentkit.redaction import get_logger
 from agentkit.tools.callables import (
     bind_positional,
@@ -336,23 +336,13 @@ def as_content(result: Any) -> Content:
     return tuple(p if isinstance(p, (ImagePart, TextPart)) else TextPart(as_text(p)) for p in parts)
 
 
-_IMAGE_STARTS = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
-}
-
-
 def _as_image(value: Any) -> ImagePart | None:
     """Return the image that a value is: its bytes, or an object that shows itself as PNG in a
     notebook, such as Pillow's images."""
     if isinstance(value, ImagePart):
         return value
     if isinstance(value, (bytes, bytearray)):
-        if value[:4] == b"RIFF" and value[8:12] == b"WEBP":
-            return ImagePart(bytes(value), "image/webp")
-        kinds = [kind for start, kind in _IMAGE_STARTS.items() if value.startswith(start)]
-        return ImagePart(bytes(value), kinds[0]) if kinds else None
+        return image_part(bytes(value))
     draw = None if isinstance(value, type) else getattr(type(value), "_repr_png_", None)
     data = draw(value) if draw else None
     return ImagePart(data) if isinstance(data, bytes) else None

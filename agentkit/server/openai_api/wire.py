@@ -18,9 +18,8 @@ from jsonschema.validators import validator_for  # type: ignore[import-untyped]
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from agentkit.backends.base import parse_arguments
-from agentkit.messages import ImagePart, TextPart, ToolCall
+from agentkit.messages import ImagePart, TextPart, ToolCall, image_part
 from agentkit.server.errors import ApiError
-from agentkit.server.uploads import image_type
 from agentkit.tools.tool import Tool, external_tool
 
 MOST_TOOLS = 128
@@ -262,10 +261,10 @@ def read_image(url: Any, param: str) -> ImagePart:
     except (binascii.Error, ValueError) as error:
         reason = "The image is not valid base64."
         raise ApiError(400, reason, "invalid_image", param=param) from error
-    if not (media_type := image_type(data)):
-        message = "The image is of an unknown kind. Send PNG, JPEG, GIF or WebP."
-        raise ApiError(400, message, "invalid_image", param=param)
-    return ImagePart(data, media_type)
+    if image := image_part(data):
+        return image
+    message = "The image is of an unknown kind. Send PNG, JPEG, GIF or WebP."
+    raise ApiError(400, message, "invalid_image", param=param)
 
 
 def wire_call(call: ToolCall, name: str, arguments: str) -> dict[str, Any]:
