@@ -15,6 +15,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import source_from_cache, spec_from_file_location
@@ -27,6 +28,7 @@ MAX_BYTES = 64_000_000
 MAX_NAMED_BYTES = 500_000_000
 _MAX_VISITED = 20_000
 _MAX_KEPT = 1_000_000
+_CLOCK_SECONDS = 2
 _SETTINGS = {".toml", ".yaml", ".yml", ".ini", ".cfg", ".conf"}
 _SUFFIXES = {
     *(".py", ".pyw", ".pyc", ".pyz", ".pth", ".egg", ".whl", ".zip", ".so", ".pyd", ".dll"),
@@ -60,6 +62,7 @@ class Code:
         self.files = dict(files)
         base = os.path.abspath(folder)
         self._contents: dict[str, bytes] = {}
+        self._unchanged: dict[str, tuple[int, ...]] = {}
         self.roots: set[str] = set()
         for name in names:
             path = os.path.normpath(os.path.join(base, name))
@@ -103,6 +106,29 @@ class Code:
         own = {name: each for name, each in self.files.items() if name.split("/")[0] in names}
         return Code(self.folder, [name for name in self.names if name in names], own)
 
+    def changed(self) -> list[str]:
+        """The names of the files that came, went or differ now. Raises OSError, CodeTooLarge.
+
+        A file is read once, and again where its status changed. As in Git, a status that is newer
+        than the clock's resolution proves nothing; elsewhere than on POSIX none does.
+        """
+        now = dict(list_code(self.folder, self.names))
+        names = {*self.files, *now}
+        return sorted(n for n in names if n not in now or self._differs(n, now[n]))
+
+    def _differs(self, name: str, path: Path) -> bool:
+        if name not in self.files:
+            return True
+        found = path.stat()
+        status = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if self._unchanged.get(name) == status:
+            return False
+        if _read(path) != self.files[name]:
+            return True
+        if os.name == "posix" and 0 <= found.st_ctime < time.time() - _CLOCK_SECONDS:
+            self._unchanged[name] = status
+        return False
+
     def activate(self) -> None:
         """Import modules of these folders from these bytes, in this process and from now on."""
         _active[os.path.abspath(self.folder), self.names] = self
@@ -131,7 +157,7 @@ def changed_files(path: str | os.PathLike[str]) -> list[str]:
     a path that no code in use holds. Raises OSError, CodeTooLarge."""
     if (code := active_code(path)) is None:
         return []
-    changed = code.differences(read_code(code.folder, code.names))
+    changed = code.changed()
     top = os.path.relpath(os.path.abspath(path), os.path.abspath(code.folder)).split(os.sep)[0]
     return [name for name in changed if top not in code.names or name.split("/")[0] == top]
 

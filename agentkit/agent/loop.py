@@ -11,6 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from agentkit._sync import in_thread
 from agentkit.agent.approval import Verdict
 from agentkit.agent.channel import Emitter
 from agentkit.agent.compaction import Window, cut_result
@@ -149,7 +150,10 @@ class Loop:
         size = None
         async with self._until_deadline():
             size = await self._window.measure()
-        return self._tools.offer(size, self._model.count_tokens)
+        return await self._offer(size)
+
+    async def _offer(self, size: int | None) -> tuple[Tool, ...]:
+        return await in_thread(self._tools.offer, size, self._model.count_tokens)
 
     @property
     def limit(self) -> str:
@@ -246,7 +250,7 @@ class Loop:
         self.unfinished = Turn(taken=self._ids)
         self._window.learn(self._prompt, rejection)
         if tools:
-            tools = self._tools.offer(self._window.size, self._model.count_tokens)
+            tools = await self._offer(self._window.size)
             self._prompt.overhead = tool_tokens(tools, estimated_tokens)
         if await self._compact(self._window.compact(self._prompt, self._window.size)):
             await self._request(tools, note)
@@ -285,7 +289,7 @@ class Loop:
             error.report = explain(self._exchange(), error)
             raise
         self._prompt.learn(turn.usage)
-        if turn.take_out_thinking():
+        if await in_thread(turn.take_out_thinking):
             self._holds_text = self._model.learned.thinks_untagged = True
             await self._recorder.send(Retried("the text began with the model's thinking", 0.0))
             await self._recorder.send(TextDelta("".join(turn.text)))
@@ -309,9 +313,8 @@ class Loop:
     async def _run_calls(self, turn: Turn) -> None:
         """Run a turn's calls, except one that was cut off and those above the limit."""
         whole = turn.calls[:-1] if turn.is_cut else turn.calls
-        allowed = [
-            self._tools.resolve(call) for call in whole[: self._meter.take_calls(len(whole))]
-        ]
+        taken = whole[: self._meter.take_calls(len(whole))]
+        allowed = await in_thread(lambda: [self._tools.resolve(call) for call in taken])
         refused = dict.fromkeys(range(len(allowed), len(whole)), OVER_THE_LIMIT)
         refused |= dict.fromkeys(range(len(whole), len(turn.calls)), CUT_OFF)
         turn.calls[: len(allowed)] = [resolved.call for resolved in allowed]
@@ -348,6 +351,12 @@ class Loop:
         are shortened before new ones are cut."""
         found: list[Outcome] = []
         room = await self._window.allowance(self._prompt, len(calls))
+
+        def record(is_complete: bool) -> None:
+            for at, outcome in zip(calls, found, strict=True):
+                outcomes[at] = outcome
+            self._record_turn(message, outcomes, room, is_complete)
+
         is_complete = False
         try:
             await self._tools.run(
@@ -365,10 +374,10 @@ class Loop:
                 referring = self._prompt.referring(results)
                 await self._compact(self._window.make_room(self._prompt, referring))
                 room = await self._window.left(self._prompt, len(results))
-        finally:
-            for at, outcome in zip(calls, found, strict=True):
-                outcomes[at] = outcome
-            self._record_turn(message, outcomes, room, is_complete)
+        except BaseException:
+            record(is_complete)
+            raise
+        await in_thread(record, True)
 
     def _record_turn(
         self, message: Message, outcomes: Sequence[Outcome], room: int | None, is_complete: bool

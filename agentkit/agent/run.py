@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from agentkit._sync import in_thread
 from agentkit.agent.approval import Verdict
 from agentkit.agent.channel import Emitter
 from agentkit.agent.compaction import SUMMARY_HEADING
@@ -105,7 +106,7 @@ class Run:
                 )
                 opening = await self._opening_searches(message.text, rewriter, deadline)
                 self._before = (message,)
-                self._session.add([message])
+                await in_thread(self._session.add, [message])
                 return await self._finish(loop, loop.run([*conversation, message], opening))
 
     async def resume(self, verdicts: Mapping[str, Verdict]) -> Answer[Any]:
@@ -288,7 +289,7 @@ class Run:
         except BaseException:
             self.add(self._missing(loop.messages()))
             raise
-        self.add(answer.messages[self._count_kept :])
+        await in_thread(self.add, answer.messages[self._count_kept :])
         if loop.pending:
             pending = replace(loop.pending, run=self._paused())
             self._session.pause(pending)
@@ -349,7 +350,9 @@ class Run:
         a refusal without output is not checked."""
         output, check = self._output, self._setup.output_check
         is_cut = answer.stop_reason == "length"
-        value = output.parse(answer.text, is_cut=is_cut) if output else answer.text
+        value: object = answer.text
+        if output:
+            value = await in_thread(output.parse, answer.text, is_cut=is_cut)
         if check is None or (output is None and answer.stop_reason == "refused"):
             faults = None
         else:

@@ -123,19 +123,16 @@ class SqliteStorage:
             self._db.close()
 
     def write(self, session_id: str, fields: Mapping[str, str], records: Sequence[str]) -> None:
+        texts = [(" ".join(terms(t)), session_id, t) for r in records for t in record_texts(r)]
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO sessions VALUES (?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET fields = json_patch(fields, excluded.fields)",
                 (session_id, json.dumps(dict(fields), ensure_ascii=False)),
             )
-            for record in records:
-                db.execute(
-                    "INSERT INTO records (session, body) VALUES (?, ?)", (session_id, record)
-                )
-                for text in record_texts(record):
-                    words = " ".join(terms(text))
-                    db.execute("INSERT INTO full_text VALUES (?, ?, ?)", (words, session_id, text))
+            bodies = [(session_id, record) for record in records]
+            db.executemany("INSERT INTO records (session, body) VALUES (?, ?)", bodies)
+            db.executemany("INSERT INTO full_text VALUES (?, ?, ?)", texts)
             if records:
                 db.execute("DELETE FROM drafts WHERE session = ?", (session_id,))
 

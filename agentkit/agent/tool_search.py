@@ -72,7 +72,7 @@ def _search_tools(hidden: Sequence[Tool]) -> tuple[Tool, Tool]:
     named = ", ".join(tool.name for tool in hidden[:_MAX_NAMED])
     more = f" and {len(hidden) - _MAX_NAMED} more" if len(hidden) > _MAX_NAMED else ""
 
-    async def search(query: str) -> str:
+    def search(query: str) -> str:
         found = _rank(query, hidden)
         if not found:
             return f"No tool matches. Search with other words. There are: {named}{more}."

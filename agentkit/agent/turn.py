@@ -76,8 +76,9 @@ class Turn:
         text = "".join(self.text)
         if not text.strip():
             return "empty"
-        prose = masked(text)
-        return "unreadable" if any(mark in prose for mark in CALL_MARKERS) else ""
+        marks = [mark for mark in CALL_MARKERS if mark in text]
+        prose = masked(text) if marks else ""
+        return "unreadable" if any(mark in prose for mark in marks) else ""
 
     @property
     def is_usable(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from agentkit.knowledge.search.query import Query, analyze
+from agentkit.knowledge.search.query import LONGEST, Query, analyze
 from agentkit.text.terms import fold, terms
 
 AnswerKind = Literal["amount", "date", "person", "code", "list", "definition", "other"]
@@ -85,9 +85,12 @@ _QUANTITY = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)[ \t-]?([a-z]+|%|[\u4e00-
 
 @dataclass(frozen=True)
 class Question:
-    """A question with what it asks for."""
+    """A question, up to the LONGEST that a search reads, with what it asks for."""
 
     text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", self.text[:LONGEST])
 
     @cached_property
     def query(self) -> Query:

@@ -114,7 +114,7 @@ class Tool(Generic[Function]):
             if name := context_parameter(function):
                 checked[name] = context
             async with asyncio.timeout(self.timeout) as limit:
-                return as_result(await _call(function, checked))
+                return await _call(function, checked)
         except TimeoutError as error:
             if self.timeout is None or (limit is not None and not limit.expired()):
                 raise self._failure(describe_error(error), error) from error
@@ -192,12 +192,12 @@ def changed_reason(path: str) -> str:
     )
 
 
-async def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+async def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> ToolResult:
     function = bind_positional(function, arguments)
-    if is_async(function):
-        return await function(**arguments)
-    result = await in_worker(function, **arguments)
-    return await result if inspect.isawaitable(result) else result
+    value = function(**arguments) if is_async(function) else await in_worker(function, **arguments)
+    value = await value if inspect.isawaitable(value) else value
+    is_ready = isinstance(value, str | int | float | ToolResult | None)
+    return as_result(value) if is_ready else await in_worker(as_result, value=value)
 
 
 def external_tool(name: str, description: str, parameters: Mapping[str, Any]) -> Tool:

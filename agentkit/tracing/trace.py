@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from agentkit._sync import in_thread
 from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities, Learned, Model, Options
 from agentkit.errors import ConfigError, file_error
@@ -209,7 +210,7 @@ class _RecordedReply:
 
     def record(self) -> Record:
         joined = {"text": "".join(self.text), "reasoning": "".join(self.reasoning)}
-        return {**asdict(self), **joined}
+        return {**vars(self), **joined}
 
 
 class TracedModel(Model):
@@ -229,7 +230,7 @@ class TracedModel(Model):
         tools: Sequence[Tool] = (),
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
-        number = self._trace.request(messages, tools, options)
+        number = await in_thread(self._trace.request, messages, tools, options)
         reply, start, error = _RecordedReply(), time.perf_counter(), ""
         try:
             async with aclosing(self._model.stream(messages, tools, options)) as parts:

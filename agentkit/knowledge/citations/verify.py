@@ -8,10 +8,12 @@ uncited. A marker that refers to no passage is reported.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from agentkit._sync import in_worker
 from agentkit.answers import Citation, Supported
 from agentkit.documents import Chunk
 from agentkit.knowledge.chunking.blocks import Places
@@ -199,6 +201,9 @@ _MOST_ACROSS = 5
 """With how many of those in another language the embedder compares it."""
 
 
+_Compare = Callable[[str, Sequence[str]], Sequence[float]]
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """The citations of an answer, the verdict on each of its claims, and the numbers of markers
@@ -220,10 +225,40 @@ async def prove(
     """The citations of an answer, in its order, one for each passage and quote, and its judged
     sentences. `results` are the other tool calls of the turn, arguments and result of each, and
     `question` is what the user wrote: they are evidence too. `result_markers` are the markers of
-    tool results, such as "t1"."""
+    tool results, such as "t1". A long answer takes seconds, which a worker thread spends."""
+    loop = asyncio.get_running_loop()
+
+    def compare(claim: str, others: Sequence[str]) -> Sequence[float]:
+        assert similarity is not None
+        return asyncio.run_coroutine_threadsafe(_awaited(similarity(claim, others)), loop).result()
+
+    proof: Proof = await in_worker(
+        _prove,
+        text=text,
+        sources=sources,
+        compare=compare if similarity else None,
+        results=results,
+        question=question,
+        result_markers=result_markers,
+    )
+    return proof
+
+
+async def _awaited(cosines: Awaitable[Sequence[float]]) -> Sequence[float]:
+    return await cosines
+
+
+def _prove(
+    text: str,
+    sources: Sources,
+    compare: _Compare | None,
+    results: Sequence[str],
+    question: str,
+    result_markers: Collection[str],
+) -> Proof:
     if not len(sources):
         return Proof(unresolved=_unresolved(_groups(text, (), (), result_markers)))
-    prover = _Prover(sources, similarity, results, question)
+    prover = _Prover(sources, compare, results, question)
     found = statements(text, sources.texts(), sources.numbers(), result_markers)
     try:
         return await _proof(found, _verbatim(text, found, sources), prover)
@@ -242,7 +277,7 @@ async def _proof(
             supported = _supported(statement, True, 1.0, marker=cited.marker)
             made: Iterable[Citation] = [cited]
         else:
-            supported, made = await prover.prove(statement)
+            supported, made = prover.prove(statement)
         for citation in made:
             citations.setdefault((citation.marker, citation.quote), citation)
         if statement.claims:
@@ -287,29 +322,29 @@ class _Prover:
     def __init__(
         self,
         sources: Sources,
-        similarity: Similarity | None,
+        compare: _Compare | None,
         results: Sequence[str],
         question: str,
     ) -> None:
         self._sources = sources
-        self._similarity = similarity
+        self._compare = compare
         self._results = results
         self._turn = TurnEvidence("\n".join(results), question)
 
-    async def prove(self, statement: Statement) -> tuple[Supported, list[Citation]]:
+    def prove(self, statement: Statement) -> tuple[Supported, list[Citation]]:
         """The verdict on a statement, and its citations."""
         if not statement.is_marked:
-            return await self._unmarked(statement)
+            return self._unmarked(statement)
         made, verdicts = [], []
         for piece in statement.pieces:
             claim = plain_sentence(piece.text or statement.text)
             best = SupportVerdict(False, -1.0)
             for marker in piece.markers:
-                verdict, citation = await self._judge_by(claim, marker)
+                verdict, citation = self._judge_by(claim, marker)
                 made.append(citation)
                 best = _better(best, replace(verdict, reason=f"[{marker}]: {verdict.reason}"))
             if not best.supported and len(piece.markers) > 1:
-                best = _better(best, await self._jointly(claim, piece.markers))
+                best = _better(best, self._jointly(claim, piece.markers))
             if not best.supported and any(judge(claim, each).supported for each in self._results):
                 best = replace(best, supported=True, reason="")
             verdicts.append(best)
@@ -318,20 +353,20 @@ class _Prover:
         fault = next(verdict for verdict in verdicts if not verdict.supported)
         return _supported(statement, False, fault.score, fault.reason), made
 
-    async def _unmarked(self, statement: Statement) -> tuple[Supported, list[Citation]]:
+    def _unmarked(self, statement: Statement) -> tuple[Supported, list[Citation]]:
         """Judge by the next markers of the paragraph, then by all passages of the session."""
         if not statement.claims:
             return _supported(statement, True, 1.0), []
         claim = plain_sentence(statement.text)
         for marker in statement.markers:
-            verdict, citation = await self._judge_by(claim, marker)
+            verdict, citation = self._judge_by(claim, marker)
             if verdict.supported:
                 return _supported(statement, True, verdict.score), [citation]
         uncited = replace(statement, markers=())
         computed = self._score_by_results(claim)
         if computed is not None and statement.cites_result:
             return _supported(uncited, True, computed), []
-        if found := await self._search_session(claim):
+        if found := self._search_session(claim):
             verdict, marker = found
             reason = f"uncited: it is in [{marker}]"
             return _supported(uncited, True, verdict.score, reason), []
@@ -348,7 +383,7 @@ class _Prover:
                 return verdict.score
         return None
 
-    async def _search_session(self, claim: str) -> tuple[SupportVerdict, str] | None:
+    def _search_session(self, claim: str) -> tuple[SupportVerdict, str] | None:
         """A passage that supports an uncited claim: by words, and in another language by the
         embedder, for a few passages."""
         compared = 0
@@ -359,32 +394,32 @@ class _Prover:
                 verdict = judge(claim, chunk.text, _context(chunk), turn=self._turn)
             elif compared < _MOST_ACROSS:
                 compared += 1
-                verdict = await self._judged(claim, chunk.text, _context(chunk))
+                verdict = self._judged(claim, chunk.text, _context(chunk))
             else:
                 continue
             if verdict.supported:
                 return verdict, marker
         return None
 
-    async def _jointly(self, claim: str, cited: Sequence[str]) -> SupportVerdict:
+    def _jointly(self, claim: str, cited: Sequence[str]) -> SupportVerdict:
         """Judge by several passages together."""
         chunks = [chunk for marker in cited if (chunk := self._sources.find(marker))]
         context = "\n".join(_context(chunk) for chunk in chunks)
-        return await self._judged(claim, "\n".join(chunk.text for chunk in chunks), context)
+        return self._judged(claim, "\n".join(chunk.text for chunk in chunks), context)
 
-    async def _judge_by(self, claim: str, marker: str) -> tuple[SupportVerdict, Citation]:
+    def _judge_by(self, claim: str, marker: str) -> tuple[SupportVerdict, Citation]:
         chunk = self._sources.find(marker)
         assert chunk is not None
-        verdict = await self._judged(claim, chunk.text, _context(chunk))
+        verdict = self._judged(claim, chunk.text, _context(chunk))
         if not verdict.supported or verdict.span is None:
             return verdict, Citation(marker, chunk, None, False)
         start, end = verdict.span
         return verdict, Citation(marker, chunk, chunk.text[start:end], True, start)
 
-    async def _judged(self, claim: str, passage: str, context: str) -> SupportVerdict:
+    def _judged(self, claim: str, passage: str, context: str) -> SupportVerdict:
         cosines = None
-        if self._similarity is not None and needs_similarity(claim, passage, context, self._turn):
-            cosines = await self._similarity(claim, pieces(claim, passage))
+        if self._compare is not None and needs_similarity(claim, passage, context, self._turn):
+            cosines = self._compare(claim, pieces(claim, passage))
         return judge(claim, passage, context, cosines, self._turn)
 
 

@@ -213,7 +213,7 @@ class Indexer:
         contents: dict[str, str] = {}
         blocks = self._catalog.active_chunks(PUBLISHED_CHUNKS)
         while block := await in_thread(next, blocks, None):
-            named = self._named([stored.chunk for stored in block])
+            named = await in_thread(self._named, [stored.chunk for stored in block])
             contents |= {s.chunk.id: key for s, (key, _) in zip(block, named, strict=True)}
             wanted = await in_thread(run.queue.put, dict(named))
             while run.queue.embedded < wanted:
@@ -229,7 +229,9 @@ class Indexer:
         """Recover from a crash, and embed again what damage took. A sound index is not touched,
         nor is its Chroma opened."""
         lost = await in_thread(self._catalog.chunks_without_vector)
-        wanted = run.queue.put({s.content: index_text(s.chunk) for s in lost})
+        wanted = await in_thread(
+            lambda: run.queue.put({s.content: index_text(s.chunk) for s in lost})
+        )
         while run.queue.embedded < wanted:
             await run.queue.embed()
         if await in_thread(self._is_interrupted) or lost:

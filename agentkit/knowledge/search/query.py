@@ -54,6 +54,10 @@ _CHINESE = re.compile(
 )
 
 
+LONGEST = 10_000
+"""The characters of a query that are read; longer ones are pasted documents."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """A query's terms and characters without fillers, each once, in order. `content` is the query
@@ -75,7 +79,8 @@ class Query:
 
 
 def analyze(text: str) -> Query:
-    """The analysis of a query."""
+    """The analysis of a query's first LONGEST characters."""
+    text = text[:LONGEST]
     content = _without_fillers(text)
     own, within = dict.fromkeys(terms(content)), tuple(dict.fromkeys(characters(content)))
     is_filler = not own and not within and bool(terms(text))
