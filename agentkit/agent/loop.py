@@ -11,7 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from agentkit._sync import in_thread
+from agentkit._sync import in_thread, in_worker
 from agentkit.agent.approval import Verdict
 from agentkit.agent.channel import Emitter
 from agentkit.agent.compaction import Window, cut_result
@@ -21,6 +21,7 @@ from agentkit.agent.limits import Limits
 from agentkit.agent.pending import Outcome, PausedAgent, Pending, digests_of
 from agentkit.agent.prompt import Prompt
 from agentkit.agent.tool_runner import INTERRUPTED, ResolvedCall, ToolRunner, failed_result
+from agentkit.agent.tool_search import MAX_OFFERED
 from agentkit.agent.turn import RepeatDetector, Turn, hold_back_thinking, may_think_untagged
 from agentkit.answers import Answer, StopReason
 from agentkit.backends.base import Model, Options, estimated_tokens, tool_tokens
@@ -153,7 +154,10 @@ class Loop:
         return await self._offer(size)
 
     async def _offer(self, size: int | None) -> tuple[Tool, ...]:
-        return await in_thread(self._tools.offer, size, self._model.count_tokens)
+        """Offer tools; many take long to measure."""
+        many = self._tools.count > MAX_OFFERED
+        offer, count = self._tools.offer, self._model.count_tokens
+        return await in_thread(offer, size, count) if many else offer(size, count)
 
     @property
     def limit(self) -> str:
@@ -289,7 +293,7 @@ class Loop:
             error.report = explain(self._exchange(), error)
             raise
         self._prompt.learn(turn.usage)
-        if await in_thread(turn.take_out_thinking):
+        if turn.take_out_thinking():
             self._holds_text = self._model.learned.thinks_untagged = True
             await self._recorder.send(Retried("the text began with the model's thinking", 0.0))
             await self._recorder.send(TextDelta("".join(turn.text)))
@@ -314,7 +318,7 @@ class Loop:
         """Run a turn's calls, except one that was cut off and those above the limit."""
         whole = turn.calls[:-1] if turn.is_cut else turn.calls
         taken = whole[: self._meter.take_calls(len(whole))]
-        allowed = await in_thread(lambda: [self._tools.resolve(call) for call in taken])
+        allowed = await in_worker(lambda: [self._tools.resolve(call) for call in taken])
         refused = dict.fromkeys(range(len(allowed), len(whole)), OVER_THE_LIMIT)
         refused |= dict.fromkeys(range(len(whole), len(turn.calls)), CUT_OFF)
         turn.calls[: len(allowed)] = [resolved.call for resolved in allowed]

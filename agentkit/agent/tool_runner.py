@@ -185,6 +185,7 @@ class ToolRunner:
 
     def __init__(self, tools: Sequence[Tool], context: RunState = RunState()) -> None:
         self.tools = self._all = tuple(tools)
+        self.count = len(self._all)
         self.meter = context.meter
         self._by_name = {tool.name: tool for tool in tools}
         self._context = context

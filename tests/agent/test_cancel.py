@@ -2,10 +2,11 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -32,6 +33,8 @@ from tests.agent.scripts import answer_of, assert_valid, call, other_tasks, resu
 from tests.agent.test_compaction import Narrow
 from tests.conftest import TermEmbedder
 from tests.servers.openai_server import OpenAIServer, Reply, text
+
+T = TypeVar("T")
 
 
 @tool
@@ -83,6 +86,18 @@ class Patient(ScriptedModel):
             self.open -= 1
 
 
+class Inline(ThreadPoolExecutor):
+    """Does the work of a thread at once, so that a run takes the same turns each time."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        done = Future[T]()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            done.set_exception(error)
+        return done
+
+
 def _script() -> list[Turn]:
     return [
         [ReasoningDelta("hm"), TextDelta("I look. "), call("quick", "a"), call("threaded", "b")],
@@ -119,6 +134,7 @@ async def _goes_on(session: Session) -> None:
 
 async def test_a_run_may_be_cancelled_at_every_turn_of_the_event_loop() -> None:
     """Cancel after 0, 1, 2 ... turns until a run ends by itself: every await is hit."""
+    asyncio.get_running_loop().set_default_executor(Inline())
     for turns in range(400):
         model, session = Patient(_script()), Session()
         run = asyncio.create_task(_drained(_agent(model).stream("?", session)))

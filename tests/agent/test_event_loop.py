@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from agentkit import Agent, Document, KnowledgeBase, ScriptedModel, SessionStore, ToolCall
+from agentkit import (
+    Agent,
+    Document,
+    KnowledgeBase,
+    ScriptedModel,
+    SessionStore,
+    ToolCall,
+    external_tool,
+)
 from agentkit.agent.session_storage import SqliteStorage
 from agentkit.agent.structured import OutputSchema
 from agentkit.agent.tool_search import offered_tools
@@ -75,13 +83,15 @@ async def test_work_that_grows_with_a_text_does_not_run_on_the_event_loop(
         return {name: 40}
 
     call = ToolCall("1", "weights", {"name": "pump"})
-    quoting = Agent(ScriptedModel(["The pump weighs 40 kg [1]."]), knowledge=knowledge)
-    calling = Agent(ScriptedModel([call, '{"kg": 40}']), tools=[weights])
+    others = [external_tool(f"tool{n}", "Do it.", {"type": "object"}) for n in range(200)]
+    scripts = ["The pump weighs 40 kg [1]."], [call, '{"kg": 40}']
+    quoting, calling = (ScriptedModel(script) for script in scripts)
+    agent = Agent(quoting, tools=[weights, *others], knowledge=knowledge)
     with SessionStore(tmp_path / "sessions.sqlite") as store:
         async with store.session("one") as session:
             with calls_of_this_thread() as called:
-                quoted = await quoting.run("What does the pump weigh?", session)
-                weighed = await calling.run("What does it weigh?", session, output=Weight)
+                quoted = await agent.run("What does the pump weigh?", session)
+                weighed = await agent.run("And it?", session, model=calling, output=Weight)
         assert len(store.read("one").messages) == 8
     assert [sentence.supported for sentence in quoted.sentences] == [True]
     assert weighed.output == Weight(kg=40)

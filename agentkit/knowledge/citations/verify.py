@@ -226,6 +226,8 @@ async def prove(
     sentences. `results` are the other tool calls of the turn, arguments and result of each, and
     `question` is what the user wrote: they are evidence too. `result_markers` are the markers of
     tool results, such as "t1". A long answer takes seconds, which a worker thread spends."""
+    if not len(sources):
+        return Proof(unresolved=_unresolved(_groups(text, (), (), result_markers)))
     loop = asyncio.get_running_loop()
 
     def compare(claim: str, others: Sequence[str]) -> Sequence[float]:
@@ -256,8 +258,6 @@ def _prove(
     question: str,
     result_markers: Collection[str],
 ) -> Proof:
-    if not len(sources):
-        return Proof(unresolved=_unresolved(_groups(text, (), (), result_markers)))
     prover = _Prover(sources, compare, results, question)
     found = statements(text, sources.texts(), sources.numbers(), result_markers)
     try:
