@@ -34,6 +34,8 @@ def write_fault(path: Path, error: Exception) -> tuple[str, str]:
             return full
         return (error.strerror or str(error)).lower(), "Change its permissions."
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if path.exists() and not path.is_file():
+        return "it is not a file", "Move it away."
     with suppress(OSError):
         if code == sqlite3.SQLITE_FULL or shutil.disk_usage(path.parent).free < _LEAST_BYTES:
             return full

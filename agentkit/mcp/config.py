@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentkit._code import Code
+from agentkit._files import read_regular
 from agentkit._named_code import MCP_JSON, known_variables, read_jsonc
 from agentkit.errors import McpError, file_error, value_error
 from agentkit.mcp.guard import json_fault
@@ -130,7 +131,7 @@ def read_json(path: Path, found: bytes | None = None) -> dict[str, Any]:
     missing or empty. `found` is what was read of it before. Raises McpError with the line and
     column."""
     try:
-        text = (path.read_bytes() if found is None else found).decode("utf-8-sig")
+        text = (read_regular(path) if found is None else found).decode("utf-8-sig")
         content = read_jsonc(text)
     except FileNotFoundError:
         return {}
@@ -288,7 +289,7 @@ class _Variables:
         try:
             if file.stat().st_size > _MAX_ENV_FILE:
                 raise McpError(f"{self._place}: {key}: {file} is too large.", self._server)
-            return _parse_env_file(file.read_text(encoding="utf-8-sig"))
+            return _parse_env_file(read_regular(file).decode("utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             if self._lenient:
                 return {}

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, File, Query, UploadFile
 from pydantic import BaseModel, Field
 from starlette.responses import Response, StreamingResponse
 
+from agentkit._files import real_path
 from agentkit.documents import Document
 from agentkit.knowledge.index.catalog import DocumentInfo
 from agentkit.knowledge.index.indexer import document_id
@@ -260,8 +261,8 @@ def _file_of(server: Service, source: str) -> Path | None:
     folder = server.indexing.folder.resolve()
     path = folder / source
     with suppress(OSError, ValueError):
-        if path.resolve().is_relative_to(folder) and path.is_file():
-            return path.resolve()
+        if real_path(path).is_relative_to(folder) and path.is_file():
+            return real_path(path)
     return None
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
+from agentkit._files import read_regular
 from agentkit.addresses import is_loopback
 from agentkit.errors import ConfigError, file_error
 from agentkit.settings.schema import ProviderSettings
@@ -146,14 +146,9 @@ def check_key(key: str, origin: str) -> str:
 
 def _read_key_file(path: Path) -> str:
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(descriptor, encoding="utf-8") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise ConfigError(f"{path} is not a regular file. Correct api_key_file.")
-            if os.name == "posix" and status.st_mode & 0o077:
-                raise ConfigError(f"Others may read the key in {path}. Run: chmod 600 {path}")
-            return check_key(file.read(_MAX_LENGTH + 2), str(path))
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            raise ConfigError(f"Others may read the key in {path}. Run: chmod 600 {path}")
+        return check_key(read_regular(path, _MAX_LENGTH + 2).decode(), str(path))
     except UnicodeDecodeError:
         raise ConfigError(f"Invalid key in {path}: the file is not UTF-8 text.") from None
     except OSError as error:

@@ -23,6 +23,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from agentkit._files import read_regular
 from agentkit.errors import ConfigError, file_error, value_error
 from agentkit.settings.dotted_keys import (
     Key,
@@ -144,7 +145,7 @@ def file_layer(path: Path, content: bytes | None = None) -> Layer:
         size = path.stat().st_size if content is None else len(content)
         if size > _MAX_BYTES:
             raise ConfigError(f"{path} is larger than 1 MB, the limit of a settings file.")
-        content = path.read_bytes() if content is None else content
+        content = read_regular(path) if content is None else content
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(file_error(path, error)) from error

@@ -84,8 +84,8 @@ async def test_work_that_grows_with_a_text_does_not_run_on_the_event_loop(
 
     call = ToolCall("1", "weights", {"name": "pump"})
     others = [external_tool(f"tool{n}", "Do it.", {"type": "object"}) for n in range(200)]
-    scripts = ["The pump weighs 40 kg [1]."], [call, '{"kg": 40}']
-    quoting, calling = (ScriptedModel(script) for script in scripts)
+    quoting = ScriptedModel(["The pump weighs 40 kg [1]."])
+    calling = ScriptedModel([call, '{"kg": 40}'])
     agent = Agent(quoting, tools=[weights, *others], knowledge=knowledge)
     with SessionStore(tmp_path / "sessions.sqlite") as store:
         async with store.session("one") as session:

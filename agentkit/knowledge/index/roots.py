@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentkit._files import real_path
 from agentkit.knowledge.loaders.files import discover, is_listed
 from agentkit.text.terms import clean
 
@@ -104,9 +105,9 @@ class Selection:
             return False
         if not other.is_file:
             return other.path == mine.path or mine.holds(other.path)
-        file = other.path.resolve() if mine.is_file or other.path.is_symlink() else other.path
+        file = real_path(other.path) if mine.is_file or other.path.is_symlink() else other.path
         if mine.is_file:
-            return file == mine.path.resolve()
+            return file == real_path(mine.path)
         is_gone = not file.exists() and mine.holds(file)
         return is_gone or (file.is_relative_to(mine.path) and mine.source(file) in present)
 
@@ -115,7 +116,7 @@ class Selection:
         file, mine = other.file(source), self.root
         if mine.is_file:
             return mine.source(mine.path)
-        return mine.source(file if file.is_relative_to(mine.path) else file.resolve())
+        return mine.source(file if file.is_relative_to(mine.path) else real_path(file))
 
 
 def select(path: Path, prefix: str, known: Iterable[Root]) -> Selection:
@@ -131,7 +132,7 @@ def select(path: Path, prefix: str, known: Iterable[Root]) -> Selection:
 def select_known(path: Path, known: Iterable[Root]) -> Selection | None:
     """The root, or the part of a known folder, that a path is; None for one that is in none."""
     path, roots = _as_on_disk(path), list(known)
-    same = [root for root in roots if root.path in (_absolute(path), path.resolve())]
+    same = [root for root in roots if root.path in (_absolute(path), real_path(path))]
     own = Selection(path, same[0].path, same[0]) if same else None
     return _within(path, roots) or own
 
@@ -147,7 +148,7 @@ def _within(path: Path, known: Iterable[Root]) -> Selection | None:
     """The path as a part of the outermost known folder that lists it: the target of a symbolic
     link, or the link where it leads to a file in the folder that is not listed itself."""
     roots = sorted(known, key=lambda root: (len(root.path.parts), root.prefix))
-    target = path.resolve()
+    target = real_path(path)
     for place in (target, _absolute(path)):
         for root in roots:
             if root.holds(place) and target.is_relative_to(root.path):
@@ -159,7 +160,7 @@ def _absolute(path: Path) -> Path:
     """The absolute path without symbolic links in its folders. A file keeps its own name, a folder
     has that of its target."""
     if path.is_dir():
-        return path.resolve()
+        return real_path(path)
     absolute = Path(os.path.abspath(path))
     return absolute.parent.resolve() / absolute.name
 

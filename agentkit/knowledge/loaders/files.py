@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 
 from agentkit._child import Bounds, ChildFailed
 from agentkit._child.worker import Reply
+from agentkit._files import read_regular, real_path
 from agentkit.documents import Document, Format, Parts
-from agentkit.errors import KnowledgeError
+from agentkit.errors import KnowledgeError, file_error, file_fault
 
 if TYPE_CHECKING:
     from agentkit._child.worker import Report
@@ -180,7 +181,7 @@ def _walk(path: Path, root: Path | None) -> Iterator[Path]:
     base = (root or path).resolve()
 
     def unreadable(error: OSError) -> None:
-        raise KnowledgeError(f"{error.filename}: {error.strerror}. Change its permissions.")
+        raise KnowledgeError(file_error(error.filename, error))
 
     targets: set[Path] = set()
     for folder, folders, files in os.walk(path, onerror=unreadable):
@@ -219,7 +220,7 @@ def _is_wanted(found: Path, root: Path, targets: set[Path]) -> bool:
         return True
     if not stat.S_ISLNK(mode):
         return stat.S_ISREG(mode)
-    target = found.resolve()
+    target = real_path(found)
     if not target.is_relative_to(root):
         return False
     if not target.exists():
@@ -232,12 +233,11 @@ def _is_wanted(found: Path, root: Path, targets: set[Path]) -> bool:
 def read_bytes(path: Path, max_bytes: int) -> bytes:
     """The bytes of a file. Raises KnowledgeError, which names it."""
     try:
-        with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
+        content = read_regular(path, max_bytes + 1)
     except FileNotFoundError as error:
         raise KnowledgeError(f"{path}: it was deleted while it was read") from error
     except OSError as error:
-        raise KnowledgeError(f"{path}: {error.strerror or error}") from error
+        raise KnowledgeError(f"{path}: {file_fault(path, error, 'read')[0]}") from error
     if len(content) > max_bytes:
         raise KnowledgeError(
             f"{path}: larger than {max_bytes / 1e6:g} MB. "

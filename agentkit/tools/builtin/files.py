@@ -20,6 +20,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from agentkit._files import read_regular, real_path
 from agentkit.errors import AgentkitError, ConfigError, ToolError
 from agentkit.tools.tool import Tool, tool
 
@@ -102,7 +103,7 @@ class Roots:
     def _resolve(self, path: Path, name: str) -> Path:
         """Resolve links. Raises ToolError if the result is hidden or outside the folders."""
         try:
-            found = path.resolve()
+            found = real_path(path)
         except (OSError, ValueError, RuntimeError) as error:
             raise ToolError(f"Invalid path {name!r}. Call list_files.") from error
         for root in self._roots.values():
@@ -234,8 +235,7 @@ def file_tools(roots: Sequence[Path], text_of: Reader, plain_text: Reader) -> tu
 
 def _read_bytes(path: Path, limit: int) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
+        content = read_regular(path, limit + 1)
     except OSError as error:
         raise ToolError(f"{path.name} cannot be read: {error.strerror}.") from error
     if len(content) > limit:
