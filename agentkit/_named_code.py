@@ -24,6 +24,7 @@ from agentkit._code import (
     is_below,
     is_code,
 )
+from agentkit._files import read_regular
 
 MCP_JSON = Path("mcp_servers") / "mcp.json"
 
@@ -109,7 +110,7 @@ def code_names(folder: Path) -> tuple[str, ...]:
     """
     base = os.path.abspath(folder)
     try:
-        content = read_jsonc(Path(base, MCP_JSON).read_text("utf-8-sig"))
+        content = read_jsonc(read_regular(Path(base, MCP_JSON)).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return CODE_FOLDERS  # No server starts from such a file.
     content = content if isinstance(content, dict) else {}

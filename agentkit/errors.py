@@ -125,7 +125,7 @@ def lacks_memory(error: BaseException | None) -> bool:
 
 _FILE_FAULTS = {
     errno.EISDIR: ("it is a directory", "Name a file."),
-    errno.ENXIO: ("it is not a regular file", "Replace it by a file."),
+    errno.ENXIO: ("not a regular file", "Replace it by a file."),
     errno.ELOOP: ("it is a link that leads to itself", "Remove the link."),
     errno.EACCES: ("permission denied", "Change its permissions."),
     errno.EPERM: ("permission denied", "Change its permissions."),

@@ -25,7 +25,7 @@ from agentkit._child import Bounds, ChildFailed
 from agentkit._child.worker import Reply
 from agentkit._files import read_regular, real_path
 from agentkit.documents import Document, Format, Parts
-from agentkit.errors import KnowledgeError, file_error, file_fault
+from agentkit.errors import KnowledgeError, file_fault
 
 if TYPE_CHECKING:
     from agentkit._child.worker import Report
@@ -181,7 +181,8 @@ def _walk(path: Path, root: Path | None) -> Iterator[Path]:
     base = (root or path).resolve()
 
     def unreadable(error: OSError) -> None:
-        raise KnowledgeError(file_error(error.filename, error))
+        step = file_fault(Path(error.filename), error, "read")[1]
+        raise KnowledgeError(f"{error.filename}: {error.strerror}. {step}")
 
     targets: set[Path] = set()
     for folder, folders, files in os.walk(path, onerror=unreadable):
@@ -237,7 +238,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     except FileNotFoundError as error:
         raise KnowledgeError(f"{path}: it was deleted while it was read") from error
     except OSError as error:
-        raise KnowledgeError(f"{path}: {file_fault(path, error, 'read')[0]}") from error
+        raise KnowledgeError(f"{path}: {error.strerror or error}") from error
     if len(content) > max_bytes:
         raise KnowledgeError(
             f"{path}: larger than {max_bytes / 1e6:g} MB. "
