@@ -261,14 +261,12 @@ def _prove(
     prover = _Prover(sources, compare, results, question)
     found = statements(text, sources.texts(), sources.numbers(), result_markers)
     try:
-        return await _proof(found, _verbatim(text, found, sources), prover)
+        return _proof(found, _verbatim(text, found, sources), prover)
     finally:
         forget_after([text, question, *results, *sources.texts()])
 
 
-async def _proof(
-    found: Sequence[Statement], verbatim: Mapping[int, Citation], prover: _Prover
-) -> Proof:
+def _proof(found: Sequence[Statement], verbatim: Mapping[int, Citation], prover: _Prover) -> Proof:
     citations: dict[tuple[str, str | None], Citation] = {}
     judged = []
     for number, statement in enumerate(found):
