@@ -49,6 +49,7 @@ _MEDIA = (
     ".ttf", ".otf", ".woff", ".woff2", ".css", ".js", ".bin", ".zip",
 )  # fmt: skip
 """Everything else counts as XML, since a part may have any name."""
+_UNREAD = re.compile(r"\AdocProps/|/media/")
 
 
 def checked(content: bytes, kind: str, marks: tuple[bytes, ...] = ()) -> Mapping[bytes, bool]:
@@ -126,13 +127,13 @@ def repacked(
 
     ISO Strict name spaces become the transitional ones; templates, slide shows and files with
     macros become documents and presentations; names are spelt as they are listed; relations to
-    missing parts, the properties and the preview are left out. `rewrite` changes a part."""
+    missing parts, pictures and the properties are left out. `rewrite` changes a part."""
     with zipfile.ZipFile(BytesIO(content)) as archive:
         entries = {_part_name(entry.filename): entry for entry in archive.infolist()}
         data = {name: archive.read(entries[name]) for name in entries if _is_listing(name)}
         is_strict = any(_STRICT_NAME.search(listing) for listing in data.values())
         data = {name: _transitional(listing) for name, listing in data.items()}
-        names = {name.casefold(): name for name in entries if not name.startswith("docProps/")}
+        names = {name.casefold(): name for name in entries if not _UNREAD.search(name)}
         types = parsed(data[_TYPES])
         names |= {
             name.casefold(): name

@@ -282,7 +282,9 @@ class UnparsedFile(KnowledgeError):
 def installed_parsers() -> str:
     """What optional parsers are installed, as a text that differs where that differs."""
     found = (
-        name for name in ("docx", "openpyxl", "pptx", "rapidocr", "striprtf") if find_spec(name)
+        name
+        for name in ("docx", "olefile", "openpyxl", "pptx", "rapidocr", "striprtf")
+        if find_spec(name)
     )
     return " ".join([*found, *filter(shutil.which, ("soffice", "libreoffice"))])
 

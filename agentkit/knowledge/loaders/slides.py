@@ -32,6 +32,7 @@ _NUMERALS = {"arabic": "decimal", "alphaLc": "lowerLetter", "alphaUc": "upperLet
 _NUMBERED = re.compile(r"(arabic|alphaLc|alphaUc|romanLc|romanUc)(Plain|Period|ParenBoth|ParenR)?")
 _AROUND = {"Period": "{}.", "ParenBoth": "({})", "ParenR": "{})"}
 _DEEPEST_GROUP = 20
+_LETTER = re.compile(r"[^\W\d_]")
 _SAME_ROW = 100_000
 """In EMU (about 3 mm): shapes whose tops differ by less are read from left to right."""
 
@@ -87,8 +88,8 @@ def _slide(slide: Any, frame: set[str], lost: list[str]) -> Iterator[str]:
     if notes_text := "\n".join(lines).strip():
         yield f"Notes: {escaped(notes_text)}"
     for shape in slide.notes_slide.shapes if slide.has_notes_slide else ():
-        if not shape.is_placeholder:
-            yield from _text(shape, lost)
+        blocks = _text(shape, lost) if not shape.is_placeholder else ()
+        yield from (block for block in blocks if _LETTER.search(block))  # No number of the page.
 
 
 def _in_reading_order(shapes: list[Any]) -> list[Any]:
@@ -132,7 +133,7 @@ def _footer(shape: Any, frame: set[str]) -> Iterator[str]:
     lines = [_line(p) for p in shape.text_frame._txBody.p_lst] if shape.has_text_frame else []
     text = " ".join(" ".join(lines).split())
     is_counted = next(shape.element.iter(f"{_DRAWING}fld"), None) is not None
-    if not is_counted and re.search(r"[^\W\d_]", text) and text not in frame:
+    if not is_counted and _LETTER.search(text) and text not in frame:
         frame.add(text)
         yield f"Page footer: {escaped(text)}"
 
