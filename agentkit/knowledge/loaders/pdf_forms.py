@@ -17,17 +17,21 @@ from agentkit.knowledge.loaders.pdf_view import Box, PageView
 from agentkit.text.terms import clean
 
 _MOST_ANNOTATIONS = 5000
+_PLAIN = ("", "yes", "on", "off", "true", "choice")
+"""Names of choices that tell no more than the mark does."""
 _MOST_VALUE = 10_000
 _MOST_PACKETS = 50
 _MOST_DATA = 5_000_000
 
 
 class Value(NamedTuple):
-    """What a form field or note on the page shows. A mark stands before its label."""
+    """What a form field or note on the page shows. A mark stands before its label, without one
+    before the `name` of its choice."""
 
     text: str
     box: Box
     is_mark: bool
+    name: str = ""
 
 
 def values_of(page: Any, form: Any, view: PageView) -> Iterator[Value]:
@@ -53,7 +57,8 @@ def values_of(page: Any, form: Any, view: PageView) -> Iterator[Value]:
             elif kind == raw.FPDF_ANNOT_FREETEXT:
                 text = _string(lambda *a: raw.FPDFAnnot_GetStringValue(annotation, b"Contents", *a))  # noqa: B023
             if text.strip() and view.area.covers(box.left + 0.1, box.bottom + 0.1):
-                yield Value(" ".join(clean(text).split()), view.placed(box), is_mark)
+                name = _choice(form, annotation) if is_mark else ""
+                yield Value(" ".join(clean(text).split()), view.placed(box), is_mark, name)
         finally:
             raw.FPDFPage_CloseAnnot(annotation)
 
@@ -76,6 +81,14 @@ def _field(form: Any, annotation: Any) -> tuple[str, bool]:
     if kind in (raw.FPDF_FORMFIELD_TEXTFIELD, raw.FPDF_FORMFIELD_COMBOBOX):
         return _string(lambda *a: raw.FPDFAnnot_GetFormFieldValue(form, annotation, *a)), False
     return "", False
+
+
+def _choice(form: Any, annotation: Any) -> str:
+    """What a check box or radio button stands for, where the form names it."""
+    from pypdfium2 import raw
+
+    name = _string(lambda *a: raw.FPDFAnnot_GetFormFieldExportValue(form, annotation, *a))
+    return "" if name.casefold() in _PLAIN or name.isdigit() else " ".join(clean(name).split())
 
 
 def _chosen(form: Any, annotation: Any) -> str:
@@ -136,6 +149,7 @@ def with_values(
     others where they stand on the page or in a ruled table."""
     found = list(lines)
     filled: dict[tuple[float, Cell], tuple[Cell, ...]] = {}
+    unlabelled: set[Cell] = set()
     for value in sorted(values, key=lambda v: (-v.box.top, v.box.left)):
         box = value.box
         cell = place((box.left + box.right) / 2, (box.bottom + box.top) / 2)
@@ -143,13 +157,18 @@ def with_values(
         if at is None:
             at = sum(1 for line in found if line.bottom >= box.bottom)
             found.insert(at, replace(_value_line(value, height), place=cell))
+            unlabelled.update(found[at].cells if value.is_mark else ())
             continue
         line = found[at]
         label = line.cells[piece]
         text = f"{value.text} {label.text}" if before else f"{label.text} {value.text}"
         alone = Cell(value.text, box.left, box.right)
         grown = [Cell(text, min(label.left, box.left), max(label.right, box.right))]
-        if (parts := filled.get((line.bottom, label))) and not value.is_mark:
+        if value.is_mark and label in unlabelled:
+            alone = _value_line(value, height).cells[0]
+            grown = [alone, label] if before else [label, alone]
+            unlabelled.add(alone)
+        elif (parts := filled.get((line.bottom, label))) and not value.is_mark:
             # Several values behind a label are columns of a table.
             grown = [*parts, alone]
             filled[line.bottom, alone] = (alone,)
@@ -185,9 +204,10 @@ def _value_line(value: Value, height: float) -> Line:
     box = value.box
     size = min(max(box.top - box.bottom, 1.0), 12.0)
     share = box.bottom / height if height else 0.5
-    cell = Cell(value.text, box.left, box.right)
+    text = f"{value.text} {value.name}".strip()
+    cell = Cell(text, box.left, box.right)
     return Line(
-        value.text,
+        text,
         box.left,
         box.right,
         box.bottom,

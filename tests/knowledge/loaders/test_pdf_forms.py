@@ -39,6 +39,18 @@ def test_the_values_of_a_form_stand_beside_their_labels() -> None:
     ]  # fmt: skip
 
 
+def test_radio_buttons_without_labels_have_the_names_of_their_choices() -> None:
+    def draw(canvas: Any) -> None:
+        canvas.drawString(72, 750, "Way of travel")
+        for at, name in enumerate(["train", "ship", "bicycle"]):
+            canvas.acroForm.radio(
+                name="way", value=name, selected=name == "ship", x=72 + 90 * at, y=700, size=16
+            )
+
+    text = parse(_drawn(draw), "a.pdf").document.text
+    assert text.split("\n\n") == ["Way of travel", "[ ] train\t[x] ship\t[ ] bicycle"]
+
+
 def test_a_form_of_nothing_but_values_is_read() -> None:
     def draw(canvas: Any) -> None:
         canvas.acroForm.textfield(name="n", value="Only this", x=72, y=700, width=200, height=20)
