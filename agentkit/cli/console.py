@@ -164,15 +164,6 @@ def is_yes(answer: str) -> bool:
     return answer.strip().casefold() in ("y", "yes")
 
 
-def counter(log: Console, label: Callable[[int], str], count: int) -> Callable[[int], None]:
-    """A running count on a terminal; silent in a pipe."""
-
-    def show(done: int) -> None:
-        redraw_line(label(done), log, is_last=done == count)
-
-    return show
-
-
 def redraw_line(text: str, log: Console, *, is_last: bool) -> None:
     """Print a line that the next one overwrites, or the last one; silent in a pipe."""
     if not log.is_terminal:

@@ -19,7 +19,6 @@ from agentkit import __version__
 from agentkit.cli.command import BaseUrl, Folder, Model, command
 from agentkit.cli.commands.init import project_folder
 from agentkit.cli.console import (
-    counter,
     index_progress,
     open_consoles,
     print_json,
@@ -352,7 +351,7 @@ def _is_demo(questions: Path) -> bool:
 
 
 def _counter(label: str, count: int, log: Console) -> Any:
-    return counter(log, lambda done: f"{label}: {done} of {count}", count)
+    return lambda done: redraw_line(f"{label}: {done} of {count}", log, is_last=done == count)
 
 
 def _write(path: Path, text: str, mode: str = "w") -> None:

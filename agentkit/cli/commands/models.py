@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -22,10 +22,9 @@ from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
 
     from agentkit.backends.base import Model
-    from agentkit.backends.ollama.server import PullProgress
     from agentkit.backends.probe.runner import CheckResult
 
 MISSING_MODEL = "no-such-model"
@@ -221,14 +220,8 @@ async def _pull_from_ollama(model: str, log: Console) -> None:
                     tasks[step.status] = bar.add_task(step.status, total=step.total or None)
                     if not log.is_terminal:
                         log.print(Text(step.status))
-                _advance(bar, tasks, step)
-
-
-def _advance(bar: Progress, tasks: Mapping[str, TaskID], step: PullProgress) -> None:
-    if step.total:
-        bar.update(tasks[step.status], total=step.total, completed=step.completed)
-    else:
-        bar.update(tasks[step.status], total=1, completed=1)
+                total, done = (step.total, step.completed) if step.total else (1, 1)
+                bar.update(tasks[step.status], total=total, completed=done)
 
 
 def _missing_model(name: str, base_url: str | None) -> Model | None:
