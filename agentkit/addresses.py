@@ -1,4 +1,4 @@
-"""URLs of model servers: validation, loopback addresses, and OLLAMA_HOST."""
+"""URLs and hosts: validation, loopback addresses, and OLLAMA_HOST."""
 
 from __future__ import annotations
 
@@ -23,13 +23,27 @@ def normalize_url(url: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """Whether what is sent there stays on this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
+    return is_loopback_host(urlsplit(url).hostname or "")
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a name or an address is this machine's own."""
+    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address rather than a name."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True
+
+
+def host_of(authority: str) -> str:
+    """The host of HOST or HOST:PORT, "" where it is neither."""
+    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", authority.lower())
+    return found[1].strip("[]") if found else ""
 
 
 _OLLAMA_ROUTE = re.compile(r"/(v1|api)(/[a-z/]*)?$")

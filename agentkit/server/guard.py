@@ -7,7 +7,6 @@ that takes a key.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -16,8 +15,8 @@ from typing import Protocol
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agentkit.addresses import host_of, is_address, is_loopback_host
 from agentkit.errors import AgentkitError
-from agentkit.mcp.server.http import is_loopback
 from agentkit.server.auth import LOCAL, Identity
 from agentkit.server.errors import ApiError, to_api_error
 from agentkit.server.keys import PREFIX
@@ -90,8 +89,8 @@ class Access:
                 )
 
     def _is_own(self, host: str) -> bool:
-        is_address = bool(re.fullmatch(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*", host))
-        return is_loopback(host) or host in self.hosts or (self.needs_key and is_address)
+        is_known = is_loopback_host(host) or host in self.hosts
+        return is_known or (self.needs_key and is_address(host))
 
     def _is_same_site(self, origin: str, host: str) -> bool:
         scheme, _, authority = origin.lower().partition("://")
@@ -179,12 +178,6 @@ class _Sending:
         await self._send(message)
 
 
-def host_of(authority: str) -> str:
-    """The host of HOST or HOST:PORT, "" where it is neither."""
-    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", authority.lower())
-    return found[1].strip("[]") if found else ""
-
-
 def _secret(headers: Headers) -> str:
     """The key of a request: a bearer token, else the cookie of the page."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -202,8 +195,8 @@ def _is_local(scope: Scope, headers: Headers) -> bool:
     is_proxied = any(name in headers for name in _PROXY_HEADERS)
     return (
         not is_proxied
-        and (client is None or is_loopback(client[0]))
-        and is_loopback(host_of(headers.get("host", "")))
+        and (client is None or is_loopback_host(client[0]))
+        and is_loopback_host(host_of(headers.get("host", "")))
     )
 
 

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from agentkit._asgi_server import ServerLimits, bracket, listen, serve_app
 from agentkit._code import forget_modules
+from agentkit.addresses import is_loopback_host
 from agentkit.errors import AgentkitError, ConfigError
-from agentkit.mcp.server.http import is_loopback
 from agentkit.project.project import Project
 from agentkit.redaction import get_logger
 from agentkit.server.app import create_app
@@ -46,7 +46,7 @@ async def serve_project(
     and then replaces the app on the same socket: connections wait meanwhile, and none is refused.
     A `worker` serves on the socket of its supervisor, and stops with it.
     Raises ConfigError where other machines could call without a key, or change code by `dev`."""
-    is_local = is_loopback(host)
+    is_local = is_loopback_host(host)
     if not (needs_key or is_local):
         raise ConfigError(f"At {host} any machine could call. Make a key: agentkit keys add NAME")
     if dev and not is_local:

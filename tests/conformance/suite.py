@@ -17,11 +17,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
+from agentkit.addresses import is_loopback
 from agentkit.errors import McpError
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.server.http import is_loopback
 from tests.conformance.bridge import bridge
 from tests.node import NodeFolder
 
@@ -241,7 +240,7 @@ def reason_to_skip(scenario: Scenario, revision: str, target: Target) -> str:
         return f"the server has no {' and no '.join(lacking)}"
     if scenario.about_http and not target.direct:
         return "it is about HTTP, and the suite reaches this server through a bridge"
-    if scenario.is_local and not is_loopback(urlsplit(target.url).hostname or ""):
+    if scenario.is_local and not is_loopback(target.url):
         return "it is about servers on this machine"
     if scenario.calls:
         return "it would call the server's first tool"

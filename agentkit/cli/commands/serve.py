@@ -58,7 +58,7 @@ async def serve(
     _require_extra()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     from agentkit._asgi_server import ServerLimits, listen
-    from agentkit.mcp.server.http import is_loopback
+    from agentkit.addresses import is_loopback_host
     from agentkit.server.keys import KeyStore, SingleKey
     from agentkit.server.peers import Worker
     from agentkit.server.serving import serve_project, url_of
@@ -88,7 +88,7 @@ async def serve(
     settings = all_settings.serve
     host, port = host or settings.host, settings.port if port is None else port
     keys = SingleKey(read_key(key_env)) if key_env else KeyStore(folder)
-    needs_key = bool(key_env) or not is_loopback(host)
+    needs_key = bool(key_env) or not is_loopback_host(host)
     if needs_key and isinstance(keys, KeyStore) and all(key.revoked for key in keys.list()):
         raise ConfigError(
             f"At {host} other machines can call, and there is no key yet. "

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import math
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from starlette.routing import Route
 
 from agentkit._asgi_server import ServerLimits, bracket, listen, serve_app
 from agentkit._rate_limit import RateLimit
+from agentkit.addresses import host_of, is_address, is_loopback_host
 from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -219,10 +218,10 @@ class AccessControl:
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         client = scope.get("client")
-        if self._access.verifier is None and client and not is_loopback(client[0]):
+        if self._access.verifier is None and client and not is_loopback_host(client[0]):
             return 403, "Without a key only this machine may call."
         hosts = _header_values(scope, b"host")
-        if len(hosts) != 1 or not self._is_own_host(_parse_host(hosts[0])):
+        if len(hosts) != 1 or not self._is_own_host(host_of(hosts[0])):
             return 421, "Unknown Host of this server; --allow-host adds names."
         if not all(self._is_allowed_origin(origin) for origin in _header_values(scope, b"origin")):
             return 403, "Pages of that Origin may not call this server."
@@ -230,26 +229,21 @@ class AccessControl:
 
     def _is_own_host(self, host: str) -> bool:
         """Whether a request may name this host. An address cannot be rebound as a name can."""
-        known = is_loopback(host) or host in self._access.hosts
-        return known or (self._access.verifier is not None and _parse_address(host) is not None)
+        known = is_loopback_host(host) or host in self._access.hosts
+        return known or (self._access.verifier is not None and is_address(host))
 
     def _is_allowed_origin(self, origin: str) -> bool:
         if origin in self._access.origins:
             return True
         scheme, _, authority = origin.lower().partition("://")
-        host = _parse_host(authority)
-        return scheme in ("http", "https") and (is_loopback(host) or host in self._access.hosts)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address is this machine's own."""
-    address = _parse_address(host)
-    return host == "localhost" or (address is not None and address.is_loopback)
+        host = host_of(authority)
+        is_own = is_loopback_host(host) or host in self._access.hosts
+        return is_own and scheme in ("http", "https")
 
 
 def check_address(host: str, has_verifier: bool) -> None:
     """Raises ConfigError where other machines could call a server at this address without a key."""
-    if not has_verifier and not is_loopback(host):
+    if not has_verifier and not is_loopback_host(host):
         raise ConfigError(
             f"At {host} any machine could call. Set a key with --key-env NAME, or serve at "
             "127.0.0.1."
@@ -269,21 +263,8 @@ def host_and_port(text: str) -> tuple[str, int]:
     return host, port
 
 
-def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
 def _header_values(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
-
-
-def _parse_host(authority: str) -> str:
-    """The host of HOST or HOST:PORT, "" where it is neither."""
-    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", authority.lower())
-    return found[1].strip("[]") if found else ""
 
 
 async def _send_text(send: Send, status: int, text: str, retry_after: int = 0) -> None:
