@@ -1,5 +1,5 @@
 """Trust in folders: the user allows the exact contents of agentkit.toml, tools/, mcp_servers/ and
-the code elsewhere that mcp.json names.
+the code elsewhere that the servers of mcp.json run.
 
 Code is executed, and agentkit.toml decides where text is sent. Trust is stored as hashes of these
 files in the user's own configuration folder, which no download can change.
@@ -21,7 +21,6 @@ from agentkit._code import (
     MAX_NAMED_BYTES,
     Code,
     CodeTooLarge,
-    list_code,
     read_code,
 )
 from agentkit._named_code import code_names
@@ -84,19 +83,13 @@ def take(folder: Path) -> Snapshot:
     """Read what needs trust in a folder. Raises TrustError if files cannot be read or are too
     large."""
     path = folder / FILE_NAME
-    with _as_trust_error(folder):
+    try:
         settings = path.read_bytes() if path.is_file() else None
         return Snapshot(settings, read_code(folder, code_names(folder)))
-
-
-@contextmanager
-def _as_trust_error(folder: Path) -> Iterator[None]:
-    try:
-        yield
     except CodeTooLarge as error:
         raise TrustError(
             f"The code of {folder} is too large to be checked: tools/ and mcp_servers/ may hold "
-            f"{MAX_BYTES // 10**6} MB, and files elsewhere that mcp.json names "
+            f"{MAX_BYTES // 10**6} MB, and code elsewhere that servers of mcp.json run "
             f"{MAX_NAMED_BYTES // 10**6} MB, links included. Move data elsewhere."
         ) from error
     except OSError as error:
@@ -157,10 +150,9 @@ def fingerprint(folder: Path, settings: bytes | None = None) -> Fingerprint:
 def guarded_files(folder: Path) -> list[Path]:
     """List the files that trust covers: the settings and what may be executed. Raises
     TrustError."""
-    path = folder / FILE_NAME
-    with _as_trust_error(folder):
-        code = list_code(folder, code_names(folder))
-        return [*([path] if path.is_file() else []), *(path for _, path in code)]
+    found = take(folder)
+    settings = () if found.settings is None else (FILE_NAME,)
+    return [folder / name for name in (*settings, *found.code.files)]
 
 
 def settings_file(folder: Path | None) -> SettingsFile:
