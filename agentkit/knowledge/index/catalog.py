@@ -184,16 +184,6 @@ class Catalog:
         """How many chunks are active."""
         return int(self.rows("SELECT count(*) FROM chunks WHERE state = 'active'")[0][0])
 
-    def all_vectors(self) -> tuple[list[str], NDArray[np.float32]]:
-        """Ids and vectors of every active chunk, shape (chunks, dimension)."""
-        rows = self.rows(
-            "SELECT id, vector FROM chunks JOIN embeddings USING (content)"
-            " WHERE state = 'active' ORDER BY number"
-        )
-        vectors = [np.frombuffer(row[1], np.float32) for row in rows]
-        matrix = np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
-        return [row[0] for row in rows], matrix
-
     def active_chunks(self, size: int) -> Iterator[list[StoredChunk]]:
         """Every active chunk, `size` at a time, in the order of writing."""
         for rows in self._pages("state = 'active'", (), size):
