@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agentkit._sync import in_worker
+from agentkit._sync import in_thread, in_worker
 from agentkit.answers import Citation, Supported
 from agentkit.documents import Chunk
 from agentkit.knowledge.chunking.blocks import Places
@@ -227,7 +227,8 @@ async def prove(
     `question` is what the user wrote: they are evidence too. `result_markers` are the markers of
     tool results, such as "t1". A long answer takes seconds, which a worker thread spends."""
     if not len(sources):
-        return Proof(unresolved=_unresolved(_groups(text, (), (), result_markers)))
+        found = await in_thread(_groups, text, (), (), result_markers)
+        return Proof(unresolved=_unresolved(found))
     loop = asyncio.get_running_loop()
 
     def compare(claim: str, others: Sequence[str]) -> Sequence[float]:
