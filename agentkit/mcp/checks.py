@@ -40,6 +40,8 @@ def check_config(folder: Path, commands: bool = True) -> list[Finding]:
     found = [Finding("warning", "mcp", line, f"Correct {MCP_JSON}.") for line in config.warnings]
     found += _find_secrets(folder)
     enabled = [server for server in config.servers if not server.disabled]
+    step = f'Do so, or set "disabled": true in {MCP_JSON}.'
+    found += [from_error("mcp", McpError(each.fault), step) for each in enabled if each.fault]
     if commands:
         found += [finding for server in enabled if (finding := _find_missing_command(server))]
     disabled = len(config.servers) - len(enabled)
@@ -48,8 +50,10 @@ def check_config(folder: Path, commands: bool = True) -> list[Finding]:
 
 
 async def check_start(folder: Path, code: Callable[[], Code] | None = None) -> list[Finding]:
-    """Start the enabled servers with the code that may run, and stop them again."""
-    enabled = [server for server in read_config(folder).servers if not server.disabled]
+    """Start the enabled servers with the code that may run, and stop them again; not those with a
+    fault that check_config names."""
+    servers = read_config(folder).servers
+    enabled = [server for server in servers if not (server.disabled or server.fault)]
     async with folder_servers(folder, enabled, code=code) as running:
         problems, started = dict(running.problems), set(running.clients)
         counts = {server.name: len(running.server_tools(server.name)) for server in enabled}

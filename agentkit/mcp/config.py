@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,6 +69,8 @@ class ServerConfig:
     deny: tuple[str, ...] = ()
     approval: Approval = "ask"
     sampling: Sampling = "never"
+    fault: str = ""
+    """Why it cannot be started: a variable or a file of variables that is missing."""
     code: Callable[[], Code] | None = field(default=None, compare=False, repr=False)
     """Reads the code that may run, right before the start. Raises TrustError."""
 
@@ -103,7 +105,8 @@ def read_config(project: Path, code: Code | None = None) -> McpConfig:
     """Read the servers of `project/mcp_servers/mcp.json`, from `code` where that was read before;
     none where the file is missing.
 
-    Raises McpError that names the file, the server and the key.
+    A variable that is not set is the fault of its server. Raises McpError that names the file, the
+    server and the key.
     """
     project = project.resolve()
     path = project / MCP_JSON
@@ -122,7 +125,7 @@ def read_config(project: Path, code: Code | None = None) -> McpConfig:
         if isinstance(entry.oauth, OAuth):
             unknown += [f"oauth.{key}" for key in sorted(entry.oauth.model_extra or {})]
         warnings += [f"{path}: server {name!r}: unknown key {key!r}." for key in unknown]
-        servers.append(_expand(name, entry, _Variables(path, name, project, entry, inputs)))
+        servers.append(_expand(name, entry, _Variables(path, name, project, inputs)))
     return McpConfig(tuple(servers), tuple(warnings))
 
 
@@ -232,7 +235,7 @@ def _expand(name: str, entry: _Entry, variables: _Variables) -> ServerConfig:
         known = oauth.model_dump(include=set(OAuth.model_fields))
         texts = {key: value for key, value in known.items() if isinstance(value, str)}
         oauth = oauth.model_copy(update=expand_all("oauth", texts))
-    return ServerConfig(
+    config = ServerConfig(
         name=name,
         transport=entry.transport,
         command=expand("command", entry.command),
@@ -249,14 +252,16 @@ def _expand(name: str, entry: _Entry, variables: _Variables) -> ServerConfig:
         approval=entry.approval,
         sampling=entry.sampling,
     )
+    return config if entry.disabled else replace(config, fault=variables.fault)
 
 
 class _Variables:
     """Expands `${...}` in the texts of one entry; the result is not expanded again.
 
     Known are `${VAR}`, `${VAR:-default}`, `${env:VAR}`, `${input:ID}`, `${workspaceFolder}`,
-    `${userHome}` and `${agentkit:python}`. In a disabled entry unknown ones stay as they are.
-    `inputs` are defaults by id: other programs prompt for them, here the environment sets them.
+    `${userHome}` and `${agentkit:python}`. Those that are not set stay as they are, and `fault`
+    names the first. `inputs` are defaults by id: other programs prompt for them, here the
+    environment sets them.
     """
 
     def __init__(
@@ -264,38 +269,37 @@ class _Variables:
         path: Path,
         server: str,
         project: Path,
-        entry: _Entry,
         inputs: Mapping[str, str | None],
     ) -> None:
         self.project = project
         self._place = f"{path}: server {server!r}"
-        self._server = server
-        self._lenient = entry.disabled
+        self.fault = ""
         self._inputs = inputs
         self._known = known_variables(project)
 
     def expand(self, key: str, text: str) -> str:
-        """Replace every variable. Raises McpError for one that is not set."""
+        """Replace every variable that is set."""
         return re.sub(r"\$\{([^}]*)\}", lambda match: self._value(key, match[1]), text)
 
     def expand_all(self, key: str, texts: Mapping[str, str]) -> dict[str, str]:
         return {name: self.expand(f"{key}.{name}", text) for name, text in texts.items()}
 
     def read_file(self, key: str, path: str) -> dict[str, str]:
-        """Read the variables that a file sets; none where no file is named. Raises McpError."""
+        """Read the variables that a file sets; none where it is not named or cannot be read."""
         if not path:
             return {}
         file = self.project / self.expand(key, path)
         try:
             if file.stat().st_size > _MAX_ENV_FILE:
-                raise McpError(f"{self._place}: {key}: {file} is too large.", self._server)
+                self._found(key, f"{file} is too large.")
+                return {}
             return _parse_env_file(read_regular(file).decode("utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
-            if self._lenient:
-                return {}
-            raise McpError(
-                f"{self._place}: {key}: {file_error(file, error)}", self._server
-            ) from error
+            self._found(key, file_error(file, error))
+            return {}
+
+    def _found(self, key: str, fault: str) -> None:
+        self.fault = self.fault or f"{self._place}: {key}: {fault}"
 
     def _value(self, key: str, reference: str) -> str:
         if reference in self._known:
@@ -311,13 +315,9 @@ class _Variables:
             return value or default
         if value is not None:
             return value
-        if self._lenient:
-            return f"${{{reference}}}"
-        raise McpError(
-            f"{self._place}: {key}: the variable {variable} is not set. "
-            f"Set it, or write ${{{variable}:-default}}.",
-            self._server,
-        )
+        step = f"Set it, or write ${{{variable}:-default}}."
+        self._found(key, f"the variable {variable} is not set. {step}")
+        return f"${{{reference}}}"
 
 
 def _parse_env_file(text: str) -> dict[str, str]:

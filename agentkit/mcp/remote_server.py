@@ -159,6 +159,8 @@ class RemoteServer:
             await asyncio.sleep(left)
 
     async def _open_session(self) -> McpSession:
+        if self.config.fault:
+            raise McpError(self.config.fault, self.config.name)
         self.session = session = McpSession(
             self.config,
             self._log,

@@ -177,6 +177,7 @@ async def test_servers_that_fail_are_reported_and_the_others_work(state: Path) -
         faulty(state, "refuse", "refusing"),
         faulty(state, "stubborn", "mute"),
         ServerConfig(name="missing", command="/no/such/program"),
+        ServerConfig(name="unset", command=sys.executable, fault="KEY is not set. Set it."),
         ServerConfig(name="lost", command=sys.executable, cwd=state / "nowhere"),
         ServerConfig(name="remote", transport="http", url="http://127.0.0.1:9/mcp?key=secret"),
         ServerConfig(name="off", command="/no/such/program", disabled=True),
@@ -185,13 +186,14 @@ async def test_servers_that_fail_are_reported_and_the_others_work(state: Path) -
     async with McpServers(configs, log_folder=logs, connect_timeout=10) as servers:
         assert {tool.name.partition("__")[0] for tool in servers.tools} == {"good"}
         problems = servers.problems
-    assert set(problems) == {"refusing", "mute", "missing", "lost", "remote"}
+    assert set(problems) == {"refusing", "mute", "missing", "unset", "lost", "remote"}
     assert (
         f"ended before it was ready: no licence found. Start it by hand, or see {logs}"
         in (problems["refusing"])
     )
     assert "did not answer in time" in problems["mute"]
     assert "/no/such/program" in problems["missing"]
+    assert problems["unset"] == "KEY is not set. Set it."
     assert "nowhere" in problems["lost"]
     assert "cannot be used at http://127.0.0.1:9/mcp: " in problems["remote"]
     assert "secret" not in problems["remote"]

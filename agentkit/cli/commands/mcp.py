@@ -48,7 +48,8 @@ async def list_servers(folder: Folder = Path(), json: Json = False) -> None:
 
     out, log = open_consoles()
     config = read_config(folder)
-    print_notes(config.warnings, log)
+    faults = (server.fault for server in config.servers if server.fault)
+    print_notes((*config.warnings, *faults), log)
     if json:
         print_json([_server_record(server) for server in config.servers])
         return
