@@ -291,14 +291,14 @@ class _Variables:
         file = self.project / self.expand(key, path)
         try:
             if file.stat().st_size > _MAX_ENV_FILE:
-                self._found(key, f"{file} is too large.")
+                self._note_fault(key, f"{file} is too large.")
                 return {}
             return _parse_env_file(read_regular(file).decode("utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
-            self._found(key, file_error(file, error))
+            self._note_fault(key, file_error(file, error))
             return {}
 
-    def _found(self, key: str, fault: str) -> None:
+    def _note_fault(self, key: str, fault: str) -> None:
         self.fault = self.fault or f"{self._place}: {key}: {fault}"
 
     def _value(self, key: str, reference: str) -> str:
@@ -316,7 +316,7 @@ class _Variables:
         if value is not None:
             return value
         step = f"Set it, or write ${{{variable}:-default}}."
-        self._found(key, f"the variable {variable} is not set. {step}")
+        self._note_fault(key, f"the variable {variable} is not set. {step}")
         return f"${{{reference}}}"
 
 
