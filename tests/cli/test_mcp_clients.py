@@ -264,6 +264,7 @@ def test_add_writes_a_server_beside_the_others_and_names_the_next_step(
         (("https://example.org/mcp", "--env", "A=1"), "neither arguments nor --env"),
         (("https://example.org/mcp", "--", "--root"), "neither arguments nor --env"),
         (("https://example.org/mcp", "--header", "X-Key"), "'NAME: VALUE'"),
+        (("ftp://example.org/mcp",), "begins with http:// or https://"),
     ],
 )
 def test_add_refuses_what_a_kind_of_server_does_not_have(

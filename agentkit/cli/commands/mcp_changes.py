@@ -67,7 +67,7 @@ async def approve(
     app,
     "add",
     _("Add a server to mcp_servers/mcp.json: its address, or -- and its command."),
-    "agentkit mcp add time -- uvx mcp-server-time",
+    "agentkit mcp add git -- uvx mcp-server-git",
     "agentkit mcp add tickets https://example.org/mcp --header 'Authorization: Bearer ${KEY}'",
 )
 async def add(
@@ -180,7 +180,10 @@ async def install(
 
 def _new_entry(target: Sequence[str], env: Sequence[str], header: Sequence[str]) -> dict[str, Any]:
     """The entry of a server. Raises ConfigError for options that its kind does not have."""
-    if not target[0].startswith(("http://", "https://")):
+    scheme, separator, _rest = target[0].partition("://")
+    if separator and scheme.lower() not in ("http", "https"):
+        raise ConfigError(f"{target[0]}: an address begins with http:// or https://.")
+    if not separator:
         if header:
             raise ConfigError("--header is for an address. Give a command its values by --env.")
         given = [text.partition("=") for text in env]
